@@ -242,6 +242,13 @@ impl RuleContext<'_> {
     ) -> Deciding {
         next.candidates = candidates.iter().map(|candidate| self.remember(candidate, None)).collect();
         let (chosen, blocked) = self.choose(&mut next.candidates, candidates, high_water)?;
+        if chosen.is_none()
+            && let Some(high_water) = high_water
+            && let Some(followed) = self.followed(high_water)
+            && let Some(digest) = self.moved_to(&mut next, &followed.listed.tag)?
+        {
+            return self.moved(next, &followed, &digest, high_water, blocked);
+        }
         let decision = match chosen {
             None => self.waiting_for(next, &blocked),
             Some(chosen) => {
@@ -365,30 +372,13 @@ impl RuleContext<'_> {
     /// Rule 5, and rule 7 for a mutable tag.
     fn nothing_newer(&self, mut next: PollState, newest: &Candidate, high_water: &Candidate) -> Deciding {
         next.candidates.clear();
-        if self.target.digest && newest.listed.tag == high_water.listed.tag {
-            let tag = &newest.listed.tag;
-            let digest = self.digest(tag)?;
+        if let Some(followed) = self.followed(high_water) {
+            let tag = &followed.listed.tag;
             if self.has_no_manifest(tag) {
                 return Ok(without_manifest(tag, next).concerning(tag));
             }
-            match (digest, &mut next.high_water) {
-                (Some(digest), Some(given)) if given.digest.is_none() => given.digest = Some(digest),
-                (Some(digest), Some(given)) if given.digest.as_ref() != Some(&digest) => {
-                    let Some(same) =
-                        self.same_platforms(next.given_platforms.as_ref(), tag, given, &digest)?
-                    else {
-                        return self.moved(next, newest, high_water, &digest);
-                    };
-                    given.digest = Some(digest);
-                    next.given_platforms = Some(same);
-                }
-                _ => {}
-            }
-            if let Some(given) = &next.high_water
-                && next.given_platforms.as_ref().and_then(|known| known.now.of.as_ref())
-                    != given.digest.as_ref()
-            {
-                next.given_platforms = self.given_platforms(given)?;
+            if let Some(digest) = self.moved_to(&mut next, tag)? {
+                return self.moved(next, &followed, &digest, high_water, Vec::new());
             }
         }
         if !self.target.digest

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use super::{Deciding, RuleContext};
 use crate::engine::Decision;
 use crate::engine::fact::{Fact, Unknown};
-use crate::engine::gate::GateCheck;
+use crate::engine::gate::{BlockedBy, GateCheck};
 use crate::engine::state::{GivenPlatforms, PollState};
-use crate::engine::status::Status;
 use crate::policy::Candidate;
 use crate::reference::{Digest, ListedTag, Tag};
 
@@ -29,7 +28,7 @@ impl RuleContext<'_> {
     }
 
     /// What the tag points at now, if the stage's platforms are unchanged.
-    pub(super) fn same_platforms(
+    fn same_platforms(
         &self,
         known: Option<&GivenPlatforms>,
         tag: &Tag,
@@ -65,28 +64,67 @@ impl RuleContext<'_> {
         ))
     }
 
-    /// Rule 7: the same tag, another digest.
+    /// The tag that `digest = true` follows, as it is listed: high-water, whatever else is as new or newer.
+    pub(super) fn followed(&self, high_water: &Candidate) -> Option<Candidate> {
+        let tag = &high_water.listed.tag;
+        let is_it = |candidate: &&Candidate| candidate.listed.tag == *tag;
+        let known = self.selection.candidates.iter().find(is_it);
+        let found = || self.target.policy.candidate(self.selection.find(tag)?);
+        let listed = known.cloned().or_else(found).filter(|_| self.target.digest)?;
+        // An earlier push time must not make other tags newer than it.
+        let has_lost_its_place = high_water.is_newer_than(&listed)
+            && !self.selection.newest().is_some_and(|newest| is_it(&newest));
+        Some(if has_lost_its_place { high_water.clone() } else { listed })
+    }
+
+    /// Where the followed tag points now, if that is another image for the stage than high-water's. Otherwise the state
+    /// remembers where it points.
+    pub(super) fn moved_to(&self, next: &mut PollState, tag: &Tag) -> Fact<Option<Digest>> {
+        match (self.digest(tag)?, &mut next.high_water) {
+            (Some(digest), Some(given)) if given.digest.is_none() => given.digest = Some(digest),
+            (Some(digest), Some(given)) if given.digest.as_ref() != Some(&digest) => {
+                let Some(same) = self.same_platforms(next.given_platforms.as_ref(), tag, given, &digest)?
+                else {
+                    return Ok(Some(digest));
+                };
+                given.digest = Some(digest);
+                next.given_platforms = Some(same);
+            }
+            _ => {}
+        }
+        if let Some(given) = &next.high_water
+            && next.given_platforms.as_ref().and_then(|known| known.now.of.as_ref()) != given.digest.as_ref()
+        {
+            next.given_platforms = self.given_platforms(given)?;
+        }
+        Ok(None)
+    }
+
+    /// Rule 7: the same tag, another digest. `blocked`: the newer tags, none of which is deployed now.
     pub(super) fn moved(
         &self,
         mut next: PollState,
-        newest: &Candidate,
-        high_water: &Candidate,
+        followed: &Candidate,
         digest: &Digest,
+        high_water: &Candidate,
+        mut blocked: Vec<(Tag, BlockedBy)>,
     ) -> Deciding {
-        let tag = &newest.listed.tag;
-        let mut seen = self.remember(newest, Some(digest));
+        let tag = &followed.listed.tag;
+        let mut seen = self.remember(followed, Some(digest));
         let gates =
             GateCheck { target: self.target, facts: self.facts, high_water: Some(high_water), now: self.now };
-        let block = gates.blocked_by(newest, &mut seen)?;
-        next.candidates = vec![seen];
-        if let Some(block) = block {
-            let blocked = vec![(tag.clone(), block.clone())];
-            return Ok(Decision { blocked, ..self.waiting(next, Status::Waiting, block).concerning(tag) });
-        }
-        let decision = match self.stopped(&next, tag) {
-            Some((status, block)) => self.waiting(next, status, block),
-            None => self.deploy(next, newest, format!("{tag} was pushed again: {digest}"))?,
+        let block = gates.blocked_by(followed, &mut seen)?;
+        next.candidates.push(seen);
+        let decision = if let Some(block) = block {
+            blocked.push((tag.clone(), block));
+            self.waiting_for(next, &blocked)
+        } else {
+            let decision = match self.stopped(&next, tag) {
+                Some((status, block)) => self.waiting(next, status, block),
+                None => self.deploy(next, followed, format!("{tag} was pushed again: {digest}"))?,
+            };
+            decision.concerning(tag)
         };
-        Ok(decision.concerning(tag))
+        Ok(Decision { blocked, ..decision })
     }
 }

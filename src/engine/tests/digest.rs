@@ -2,6 +2,7 @@
 
 use super::state::GivenPlatforms;
 use super::*;
+use crate::policy::Bump;
 
 #[test]
 fn moved_immutable_tag_gives_one_warning_and_no_deployment() {
@@ -149,4 +150,67 @@ fn deploying_an_index_of_the_same_platforms_makes_it_the_deployed_one() {
         Some(Deployed { tag: by_hand.tag, digest: by_hand.digest, at: now(), by: Trigger::Manual });
     stage.platforms = index(['3', 'a', 'e']);
     assert_eq!(stage.poll(&listed).status, Status::UpToDate);
+}
+
+#[test]
+fn moved_tag_is_deployed_beside_newer_tags_that_are_blocked() {
+    let digest = |digit: char| index([digit, 'f', 'f']).of;
+    let mut stage = semver();
+    stage.target.digest = true;
+    stage.target.gates.max_bump = Some(Bump::Minor);
+    stage.platforms.of = digest('a');
+    stage.poll(&versions(&["v1.0.0"]));
+    let listed = versions(&["v1.0.0", "v2.0.0"]);
+    assert_eq!(stage.poll(&listed).status, Status::Waiting);
+    stage.platforms.of = digest('b');
+    let verdicts: Vec<VerdictKind> =
+        stage.verdicts(&listed).into_iter().map(|verdict| verdict.kind).collect();
+    assert_eq!(verdicts, [VerdictKind::Waiting, VerdictKind::Next]);
+    let deployed = stage.poll(&listed).deploy.unwrap();
+    assert_eq!((deployed.tag, deployed.digest), (tag("v1.0.0"), digest('b')));
+    assert_eq!(stage.poll(&listed).deploy, None);
+
+    // Both wait, and the newer tag, which waits the longer, is not forgotten.
+    stage.target.gates.min_age = Some(Duration::from_secs(60));
+    let second = now().as_second();
+    let listed = listing(&[("v1.0.0", second), ("v1.1.0", second + 30), ("v2.0.0", second)]);
+    stage.platforms.of = digest('c');
+    assert!(stage.poll(&listed).reason.contains("v1.1.0 was pushed"));
+    let seen = &stage.state.as_ref().unwrap().candidates;
+    assert_eq!(seen.iter().map(|seen| seen.tag.as_str()).collect::<Vec<_>>(), ["v2.0.0", "v1.1.0", "v1.0.0"]);
+    stage.now = at(second + 60);
+    assert_eq!(stage.deploys(&listed), Some("v1.0.0".to_owned()));
+    stage.now = at(second + 90);
+    assert_eq!(stage.deploys(&listed), Some("v1.1.0".to_owned()));
+}
+
+#[test]
+fn moved_tag_is_deployed_beside_a_greater_name_of_the_same_version() {
+    let mut stage = TestStage::new(target("*", Order::Semver));
+    stage.target.digest = true;
+    stage.platforms.of = index(['a', 'f', 'f']).of;
+    stage.poll(&versions(&["1.0.0"]));
+    let listed = versions(&["1.0.0", "v1.0.0"]);
+    assert_eq!(stage.poll(&listed).status, Status::UpToDate);
+    stage.platforms.of = index(['b', 'f', 'f']).of;
+    assert_eq!(stage.deploys(&listed), Some("1.0.0".to_owned()));
+    // Deleted, it points nowhere, and the other tag is not newer.
+    assert_eq!(stage.poll(&versions(&["v1.0.0"])).status, Status::UpToDate);
+}
+
+#[test]
+fn moved_tag_with_an_earlier_push_time_makes_no_other_tag_newer() {
+    let mut stage = newest();
+    stage.target.digest = true;
+    stage.platforms.of = index(['a', 'f', 'f']).of;
+    stage.poll(&listing(&[("dev-1", 100)]));
+    let mut listed = listing(&[("dev-1", 100), ("dev-2", 300), ("dev-3", 300)]);
+    assert_eq!(stage.deploys(&listed), Some("dev-3".to_owned()));
+    // dev-1 was deployed before.
+    stage.given.insert(tag("dev-1"));
+    listed.tags[0].pushed_at = Some(at(400));
+    listed.tags[2].pushed_at = Some(at(200));
+    stage.platforms.of = index(['b', 'f', 'f']).of;
+    assert_eq!(stage.deploys(&listed), Some("dev-3".to_owned()));
+    assert_eq!(stage.deploys(&listed), None);
 }
