@@ -135,12 +135,14 @@ impl GateCheck<'_> {
             }
             seen.pushed_at
         };
+        // A push in the future is of a clock that was wrong, the registry's or this one.
+        let pushed_at = pushed_at.filter(|pushed_at| *pushed_at <= self.now);
         let since = pushed_at.unwrap_or(seen.first_seen);
         let what = if pushed_at.is_some() { "was pushed" } else { "was first seen" };
         let Ok(until) = since.checked_add(age) else {
             return Ok(None);
         };
-        Ok((self.now < until)
+        Ok((self.now < until && !is_too_far_ahead(since, age, self.now))
             .then(|| BlockedBy::for_now(format!("min_age: {tag} {what} at {since:.0}"), Some(until))))
     }
 
@@ -178,7 +180,9 @@ impl GateCheck<'_> {
                     let reason = format!("after: {stage} ran {} for too short a time", end.tag);
                     best = best.or(Some(BlockedBy::for_now(reason, None)));
                 }
-                None if self.now >= until => return Ok(None),
+                None if self.now >= until || is_too_far_ahead(run.from, after.lasting, self.now) => {
+                    return Ok(None);
+                }
                 None => {
                     let reason = format!("after: {stage} has run it since {:.0}", begin.from);
                     best = Some(BlockedBy::for_now(reason, Some(until)));
@@ -204,6 +208,12 @@ impl GateCheck<'_> {
         Ok((!missing.is_empty())
             .then(|| BlockedBy::for_now(format!("platforms: {tag} has no {} yet", missing.join(", ")), None)))
     }
+}
+
+/// Whether a wait begins further ahead than it lasts. Then a clock was wrong, and the wait counts as over. (Less far
+/// ahead, another run may have begun it after `now` was read.)
+pub(super) fn is_too_far_ahead(since: Timestamp, lasting: Duration, now: Timestamp) -> bool {
+    since > now && since.duration_since(now).unsigned_abs() > lasting
 }
 
 /// A gate's answer, or a block if the fact it needs is not checked.

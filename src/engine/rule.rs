@@ -328,11 +328,17 @@ impl RuleContext<'_> {
         let before = self.before.and_then(|before| {
             before.candidates.iter().find(|seen| seen.tag == listed.tag && seen.digest.as_ref() == digest)
         });
+        let known_push = before.and_then(|before| before.pushed_at);
+        // A moved digest has its own entry, and no push time of its own.
+        let is_pushed_again = digest.is_none()
+            && listed.pushed_at.is_some()
+            && known_push.is_some_and(|known| Some(known) != listed.pushed_at);
+        let first_seen = before.filter(|_| !is_pushed_again).map_or(self.now, |before| before.first_seen);
         SeenCandidate {
             tag: listed.tag.clone(),
-            pushed_at: listed.pushed_at.or_else(|| before.and_then(|before| before.pushed_at)),
+            pushed_at: listed.pushed_at.or(known_push),
             sequence: listed.sequence.or_else(|| before.and_then(|before| before.sequence)),
-            first_seen: before.map_or(self.now, |before| before.first_seen.min(self.now)),
+            first_seen: first_seen.min(self.now),
             digest: digest.cloned(),
             asked_digest: before.and_then(|before| before.asked_digest.clone()),
         }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
+use super::gate::is_too_far_ahead;
 use super::status::{Failure, Status};
 use crate::policy::{Candidate, Policy};
 use crate::reference::{Digest, ListedTag, Platforms, Repository, Tag};
@@ -234,7 +235,10 @@ pub(crate) struct Hold {
 impl Hold {
     /// Whether it is in force now.
     pub(crate) fn holds(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| now < until)
+        self.until.is_none_or(|until| {
+            let lasting = until.duration_since(self.since).unsigned_abs();
+            now < until && !is_too_far_ahead(self.since, lasting, now)
+        })
     }
 
     /// `held by alice: release freeze`

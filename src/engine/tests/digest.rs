@@ -173,8 +173,10 @@ fn moved_tag_is_deployed_beside_newer_tags_that_are_blocked() {
     // Both wait, and the newer tag, which waits the longer, is not forgotten.
     stage.target.gates.min_age = Some(Duration::from_secs(60));
     let second = now().as_second();
-    let listed = listing(&[("v1.0.0", second), ("v1.1.0", second + 30), ("v2.0.0", second)]);
     stage.platforms.of = digest('c');
+    stage.poll(&listing(&[("v1.0.0", second), ("v2.0.0", second)]));
+    let listed = listing(&[("v1.0.0", second), ("v1.1.0", second + 30), ("v2.0.0", second)]);
+    stage.now = at(second + 30);
     assert!(stage.poll(&listed).reason.contains("v1.1.0 was pushed"));
     let seen = &stage.state.as_ref().unwrap().candidates;
     assert_eq!(seen.iter().map(|seen| seen.tag.as_str()).collect::<Vec<_>>(), ["v2.0.0", "v1.1.0", "v1.0.0"]);

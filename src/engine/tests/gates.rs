@@ -132,6 +132,53 @@ fn min_age_counts_from_the_push_or_from_when_the_tag_was_first_seen() {
     assert_eq!(*nothing_known.asked.borrow(), ["push time of v1.1.0"], "the push time is checked first");
 }
 
+/// A wrong clock recorded the beginning of a wait.
+#[test]
+fn waits_that_begin_further_ahead_than_they_last_are_over() {
+    let waits = |from| after(vec![run("dev-7", Some('a'), from, None)]).is_some();
+    assert_eq!([1, 100, 101].map(waits), [true, true, false]);
+
+    let hold = |since, until| Hold {
+        reason: None,
+        by: "alice".to_owned(),
+        since: at(since),
+        until: Some(at(until)),
+    };
+    let holds = |since| hold(since, since + 100).holds(at(0));
+    assert_eq!([-100, -99, 100, 101].map(holds), [false, true, true, false]);
+    assert!(Hold { until: None, ..hold(101, 0) }.holds(at(0)), "it has no end to be wrong");
+
+    let gates = || Gates { min_age: Some(Duration::from_secs(100)), ..Gates::default() };
+    let waits = |pushed_at, first_seen| {
+        let pushed = [(tag("v1.1.0"), Some(at(pushed_at)))].into();
+        let facts = FactTable { push_times: pushed, ..FactTable::default() };
+        judge(gates(), &facts, first_seen).unwrap().map(|waits| waits.reason)
+    };
+    assert!(waits(500, -99).unwrap().contains("v1.1.0 was first seen"), "the push is of a wrong clock");
+    assert_eq!(waits(500, -100), None);
+    assert_eq!(waits(500, 101), None, "so is a deployment that is rechecked");
+}
+
+/// The first poll after the clock was set right is the first that counts.
+#[test]
+fn min_age_of_a_tag_seen_by_a_clock_that_was_ahead_begins_again() {
+    let mut stage = newest();
+    stage.target.gates.min_age = Some(Duration::from_secs(100));
+    let pushed = |second: i64| listing(&[("dev-1", 0), ("dev-2", 1_800_000_000 + second)]);
+    stage.poll(&listing(&[("dev-1", 0)]));
+    for (now, pushed_at, deployed) in [
+        (5000, 5000, None),
+        (0, 5000, None),
+        (50, 5000, None),
+        (60, 6000, None),
+        (159, 6000, None),
+        (160, 6000, Some("dev-2")),
+    ] {
+        stage.now = at(now);
+        assert_eq!(stage.deploys(&pushed(pushed_at)).as_deref(), deployed, "at {now}");
+    }
+}
+
 #[test]
 fn platforms_blocks_an_image_without_a_platform() {
     let platforms = |has: &[&str]| {
