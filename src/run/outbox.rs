@@ -100,16 +100,27 @@ fn send_due(context: &Context<'_>, until: Instant, report: &mut dyn Report) -> R
     };
     let now = Timestamp::now();
     let mut receivers: Vec<(&Notifier, Vec<Letter<'_>>)> = Vec::new();
-    for notification in run.store.unsent()? {
-        if notification.next_attempt.is_some_and(|next| !next.is_over(now)) {
-            continue;
-        }
-        let notifier = run.config.notifiers.iter().find(|known| known.receiver == notification.receiver);
-        let target = run.config.target(&notification.target);
-        let (Some(notifier), Some(target)) = (notifier, target) else {
-            // The receiver or the target is no longer in the configuration.
+    let mut lost = Vec::new();
+    for mut notification in run.store.unsent()? {
+        let Some(target) = run.config.target(&notification.target) else {
+            // The target is no longer in the configuration.
             run.store.write(|write| write.end_notification(&notification.id, now))?;
             continue;
+        };
+        let known = run.config.notifiers.iter().find(|known| known.receiver == notification.receiver);
+        let notifier = match known {
+            Some(_) if notification.next_attempt.is_some_and(|next| !next.is_over(now)) => continue,
+            Some(notifier) => notifier,
+            None => match run.store.write(|write| readdress(write, run.config, &notification, now))? {
+                Some(notifier) => {
+                    notification.attempts = 0;
+                    notifier
+                }
+                None => {
+                    lost.push(notification);
+                    continue;
+                }
+            },
         };
         let place = receivers.iter().position(|(known, _)| known.receiver == notifier.receiver);
         let place = place.unwrap_or_else(|| {
@@ -121,6 +132,12 @@ fn send_due(context: &Context<'_>, until: Instant, report: &mut dyn Report) -> R
             Some(message) if notifier.batch => message.notifications.push(notification),
             _ => letters.push(Letter { notifications: vec![notification], target }),
         }
+    }
+    if !lost.is_empty() {
+        report.event(ReportEvent::Warning(&format!(
+            "the {} notification was not sent: its url or command is no longer in the configuration",
+            described_as(&lost)
+        )));
     }
     let number = receivers.len().min(MOST);
     let queue = Mutex::new(VecDeque::from(receivers));
@@ -153,6 +170,30 @@ fn send_due(context: &Context<'_>, until: Instant, report: &mut dyn Report) -> R
         }
     });
     Ok(())
+}
+
+/// Gives a notification whose receiver left the configuration to the one that took its place (with a corrected url,
+/// say): the only one that wants the event and was not notified of it. None: there is no such receiver, and the
+/// notification is over.
+fn readdress<'c>(
+    write: &Write<'_>,
+    config: &'c Config,
+    notification: &Notification,
+    now: Timestamp,
+) -> rusqlite::Result<Option<&'c Notifier>> {
+    let Notification { id, target, event, tag, deployment_id, created_at, .. } = notification;
+    let of =
+        Notified { deployment_id: deployment_id.as_deref(), tag: tag.as_ref(), since: Some(*created_at) };
+    let mut others = Vec::new();
+    for notifier in config.notifiers.iter().filter(|notifier| notifier.wants(*event, target)) {
+        if !write.is_enqueued(&notifier.receiver, target, *event, of)? {
+            others.push(notifier);
+        }
+    }
+    match others[..] {
+        [successor] => write.readdress_notification(id, &successor.receiver).map(|()| Some(successor)),
+        _ => write.end_notification(id, now).map(|()| None),
+    }
 }
 
 /// One message to a receiver: one notification, or all of a batch, the oldest first.

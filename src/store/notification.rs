@@ -145,6 +145,15 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Gives it to another receiver, which did not fail yet.
+    pub(crate) fn readdress_notification(&self, id: &str, receiver: &str) -> rusqlite::Result<()> {
+        let query =
+            "UPDATE notification SET receiver = ?2, attempts = 0, next_attempt_at = NULL, failed_at = NULL
+             WHERE id = ?1";
+        self.transaction().prepare_cached(query)?.execute(params![id, receiver])?;
+        Ok(())
+    }
+
     /// Records a failed attempt: it will be sent again.
     pub(crate) fn postpone_notification(&self, id: &str, next: NextAttempt) -> rusqlite::Result<()> {
         let query = "UPDATE notification SET attempts = attempts + 1, next_attempt_at = ?2, failed_at = ?3

@@ -166,6 +166,34 @@ fn an_unavailable_receiver_is_notified_later_and_fails_no_run() {
     assert!(ids.iter().all(|id| *id == ids[0]));
 }
 
+/// A port with a typing error: what waits for it is sent to the right one, and to no other.
+#[test]
+fn a_corrected_url_receives_what_waits_and_a_removed_receiver_is_named() {
+    let gitea = gitea(Build::GiteaNew);
+    let [receiver, other] = [Endpoint::start(), Endpoint::start()];
+    let right = config_of_all(&gitea, &[&other, &receiver], "");
+    let wrong = right.replace(&receiver.url(), "http://127.0.0.1:1");
+    let shop = Shop::with(&wrong);
+    shop.run(&["poll"]).code(0);
+    let lost = "the shop/dev deployed notification was not sent: its url or command is no longer in the configuration";
+    for (tag, config, told) in [("dev-43", &right, 1), ("dev-44", &config_of_all(&gitea, &[&other], ""), 1)] {
+        shop.config(&wrong);
+        gitea.push("acme/shop", tag, "2026-11-20T11:00:00Z");
+        shop.run(&["poll"]).code(0).shows("could not send the shop/dev deployed notification; will retry");
+        shop.config(config);
+        let run = shop.run(&["poll"]);
+        run.code(0);
+        if config == &right {
+            run.silent()
+        } else {
+            run.stderr_has(lost)
+        };
+        shop.run(&["poll"]).code(0).silent();
+        assert_eq!(receiver.requests().len(), told, "{tag}");
+    }
+    assert_eq!(other.requests().len(), 2, "each deployment once");
+}
+
 /// Killed between the outcome and the notification: the next run tells it.
 #[test]
 fn a_notification_outlives_tagship() {
