@@ -62,14 +62,13 @@ pub(crate) fn mark_reported(
     audience: Audience,
     now: Timestamp,
 ) -> bool {
-    let last = before.and_then(|before| before.last_reported.as_ref());
     let (status, tag) = (decision.status, decision.latest_tag.clone());
     let state = &mut decision.state;
     let recovered = state.failing.is_none() && is_recovery(before.and_then(|before| before.failing.as_ref()));
     let is_outage_at_terminal = audience == Audience::Person && status == Status::Unknown;
     let is_new = is_outage_at_terminal
         || recovered
-        || is_reportable(status, tag.as_ref(), last, state.failing.as_ref(), now);
+        || is_reportable(status, tag.as_ref(), state.last_reported.as_ref(), state.failing.as_ref(), now);
     match &mut state.failing {
         Some(failing) if is_new && audience != Audience::Machine => failing.reported_at = Some(now),
         Some(_) => {}

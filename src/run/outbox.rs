@@ -57,9 +57,14 @@ pub(super) fn enqueue_decision(
             _ => {}
         }
         if decision.status == Status::Available && notifier.wants(NotifyEvent::Available, target) {
-            let of = Notified { tag: decision.latest_tag.as_ref(), ..Notified::default() };
+            let tag = decision.latest_tag.as_ref();
+            // With `digest = true`, each image of the tag is an event of its own.
+            let moved =
+                decision.state.candidates.iter().find(|seen| Some(&seen.tag) == tag && seen.digest.is_some());
+            let of = Notified { tag, since: moved.map(|seen| seen.first_seen), ..Notified::default() };
             if !is_enqueued(NotifyEvent::Available, of)? {
-                write.insert_notification(&new(NotifyEvent::Available))?;
+                let digest = moved.and_then(|seen| seen.digest.clone());
+                write.insert_notification(&Notification { digest, ..new(NotifyEvent::Available) })?;
             }
         }
     }

@@ -114,6 +114,36 @@ fn an_available_tag_is_notified_once() {
     assert_eq!(notified(&receiver), ["shop/dev available dev-43", "shop/dev available dev-44"]);
 }
 
+/// The tag is always the same, and the last image is one that was there before.
+#[test]
+fn each_image_of_a_moving_tag_is_available_once() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let edge = "tags = \"edge\"\norder = \"newest\"\ndigest = true\nauto_deploy = false";
+    let stage = DEV.replace("tags = \"dev-*\"\norder = \"newest\"", edge);
+    for (content, second) in [("a", 0), ("b", 1), ("c", 2)] {
+        gitea.push("acme/shop", content, &format!("2026-11-20T10:00:0{second}Z"));
+    }
+    gitea.retag("acme/shop", "edge", "a", "2026-11-20T10:01:00Z");
+    let notify = "on = [\"available\"]";
+    let json = "id = \"{deployment_id}\"";
+    let config = config(&gitea, &receiver, &stage, notify).replace(json, "digest = \"{digest}\"");
+    let shop = Shop::with(&config);
+    shop.run(&["poll"]).code(0);
+    let mut told = Vec::new();
+    for (minute, content) in [(2, "b"), (3, "c"), (4, "b")] {
+        gitea.delete("acme/shop", "edge");
+        gitea.retag("acme/shop", "edge", content, &format!("2026-11-20T10:0{minute}:00Z"));
+        shop.run(&["poll", "--format", "json"]).code(0);
+        shop.run(&["poll"]).code(0).line("shop/dev", &["available", "edge"]);
+        shop.run(&["poll"]).code(0).silent();
+        told.push(gitea.digest("acme/shop", content));
+    }
+    let sent = receiver.requests();
+    let sent: Vec<_> = sent.iter().map(|sent| sent.json()["digest"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(sent, told);
+}
+
 /// Hours by faketime: a lasting outage is notified once, and so is its end.
 #[test]
 #[ignore = "needs faketime"]

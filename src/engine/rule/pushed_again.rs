@@ -6,7 +6,7 @@ use super::{Deciding, RuleContext};
 use crate::engine::Decision;
 use crate::engine::fact::{Fact, Unknown};
 use crate::engine::gate::{BlockedBy, GateCheck};
-use crate::engine::state::{GivenPlatforms, PollState};
+use crate::engine::state::{GivenPlatforms, PollState, SeenCandidate};
 use crate::policy::Candidate;
 use crate::reference::{Digest, ListedTag, Tag};
 
@@ -111,6 +111,11 @@ impl RuleContext<'_> {
     ) -> Deciding {
         let tag = &followed.listed.tag;
         let mut seen = self.remember(followed, Some(digest));
+        let is_known = |known: &SeenCandidate| known.tag == *tag && known.digest.as_ref() == Some(digest);
+        if !self.before.is_some_and(|before| before.candidates.iter().any(is_known)) {
+            // The last report was about another image of the tag.
+            next.last_reported = None;
+        }
         let gates =
             GateCheck { target: self.target, facts: self.facts, high_water: Some(high_water), now: self.now };
         let block = gates.blocked_by(followed, &mut seen)?;
