@@ -37,7 +37,7 @@ use crate::registry::{Registry, RegistryError, Traffic};
 use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
-use crate::store::{Feed, FeedKey, States, Store, StoreError};
+use crate::store::{Feed, FeedKey, States, Store, StoreError, Unreadable};
 use crate::target::{Target, TargetId};
 use crate::webhook::PushedImage;
 pub(crate) use changes::{key as feed_key, recall_other_owner};
@@ -151,7 +151,7 @@ impl<'s> Session<'s> {
         let asked = targets.len();
         let targets: Vec<&Target> = targets.iter().copied().chain(stages).collect();
         report.event(Event::Selected(&targets));
-        let context = Context::new(run, &targets, &self.registries, self.cutoff.clone())?;
+        let context = Context::of_readable(run, &targets, &self.registries, self.cutoff.clone())?;
         let context = Context { asked, fed: self.fed.clone(), ..context };
         let key = |target: &&Target| feed_key(run.config, &target.registry, target.image.repository.owner());
         self.fed.extend(targets[..asked].iter().map(key));
@@ -166,6 +166,7 @@ impl<'s> Session<'s> {
             let result = match is_started {
                 Ok(()) => {
                     coordinator.gather(images::of_tables(asked, results));
+                    coordinator.gather(listing::unreadable(&context));
                     coordinator.work(&receiver)
                 }
                 Err(error) => Err(without_threads(error)),
@@ -240,6 +241,8 @@ struct Context<'a> {
     registries: &'a Registries,
     /// The states at the beginning of the run. Decisions use the state at the time of their recording.
     states: States,
+    /// Targets whose rows cannot be read: their states are unknown, and not those of a first poll.
+    unreadable: Unreadable,
     /// The number of targets in each round.
     rounds: HashMap<i64, usize>,
     open: HashMap<TargetId, OpenDeployments>,
@@ -255,7 +258,24 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// # Errors
+    /// The state file, or the rows of one of the targets, cannot be read.
     fn new(
+        run: &'a Run<'a>,
+        targets: &'a [&'a Target],
+        registries: &'a Registries,
+        cutoff: Cutoff,
+    ) -> Result<Context<'a>, StoreError> {
+        let mut context = Context::of_readable(run, targets, registries, cutoff)?;
+        let unreadable = targets.iter().find_map(|target| context.unreadable.remove(&target.id));
+        unreadable.map_or(Ok(context), Err)
+    }
+
+    /// Some of the targets may be unreadable.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    fn of_readable(
         run: &'a Run<'a>,
         targets: &'a [&'a Target],
         registries: &'a Registries,
@@ -267,6 +287,7 @@ impl<'a> Context<'a> {
             asked: targets.len(),
             registries,
             states: HashMap::new(),
+            unreadable: HashMap::new(),
             rounds: HashMap::new(),
             open: HashMap::new(),
             feeds: HashMap::new(),
@@ -277,11 +298,13 @@ impl<'a> Context<'a> {
         };
         // If nothing is due, ten thousand rows need not be read.
         if !targets.is_empty() {
-            context.states = run.store.states()?;
+            (context.states, context.unreadable) = run.store.readable_states()?;
             for round in context.states.values().filter_map(|state| state.round) {
                 *context.rounds.entry(round).or_insert(0) += 1;
             }
-            context.open = run.store.open_deployments()?;
+            let (open, unreadable) = run.store.readable_open_deployments()?;
+            context.open = open;
+            context.unreadable.extend(unreadable);
             context.feeds = run.store.feeds()?;
             context.repositories = configured_repositories(run.config);
         }

@@ -55,6 +55,9 @@ use crate::target::TargetId;
 /// The states of all targets. In boxes, because a table of large values is copied each time it grows.
 pub(crate) type States = HashMap<TargetId, Box<PollState>>;
 
+/// Targets with invalid values in their rows. Their other rows must not be used.
+pub(crate) type Unreadable = HashMap<TargetId, StoreError>;
+
 /// An open state file. Shared by the threads of a run.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -225,11 +228,25 @@ impl Store {
     /// # Errors
     /// The state file cannot be read, or contains values that this version does not write.
     pub(crate) fn states(&self) -> Result<States, StoreError> {
+        all_readable(self.readable_states()?)
+    }
+
+    /// As [`Store::states`], but an invalid value is an error of its own target.
+    ///
+    /// # Errors
+    /// The state file cannot be read.
+    pub(crate) fn readable_states(&self) -> Result<(States, Unreadable), StoreError> {
         let connection = self.connection();
         self.within(|| {
             let mut statement = connection.prepare(row::ALL_STATES)?;
-            let boxed = |(target, state)| (target, Box::new(state));
-            statement.query_map([], row::state)?.map(|row| row.map(boxed)).collect()
+            let (mut states, mut unreadable) = (States::new(), Unreadable::new());
+            for row in statement.query_map([], row::state)? {
+                match row? {
+                    (target, Ok(state)) => drop(states.insert(target, Box::new(state))),
+                    (target, Err(error)) => self.cannot_read(&mut unreadable, target, error),
+                }
+            }
+            Ok((states, unreadable))
         })
     }
 
@@ -242,7 +259,7 @@ impl Store {
         self.within(|| {
             let mut statement = connection.prepare_cached(row::ONE_STATE)?;
             let found = statement.query_row([target.project.as_str(), target.stage.as_str()], row::state);
-            Ok(found.optional()?.map(|(_, state)| state))
+            found.optional()?.map(|(_, state)| state).transpose()
         })
     }
 
@@ -251,16 +268,34 @@ impl Store {
     /// # Errors
     /// As [`Store::states`].
     pub(crate) fn open_deployments(&self) -> Result<HashMap<TargetId, OpenDeployments>, StoreError> {
+        all_readable(self.readable_open_deployments()?)
+    }
+
+    /// As [`Store::open_deployments`], but an invalid value is an error of its own target.
+    ///
+    /// # Errors
+    /// As [`Store::readable_states`].
+    pub(crate) fn readable_open_deployments(
+        &self,
+    ) -> Result<(HashMap<TargetId, OpenDeployments>, Unreadable), StoreError> {
         let connection = self.connection();
         self.within(|| {
             let mut statement = connection.prepare(&row::open_deployments())?;
             let mut found: HashMap<TargetId, OpenDeployments> = HashMap::new();
-            for deployment in statement.query_map([], row::deployment)? {
-                let deployment = deployment?;
-                found.entry(deployment.target.clone()).or_default().insert(deployment);
+            let mut unreadable = Unreadable::new();
+            for row in statement.query_map([], |row| Ok((row::target_id(row)?, row::deployment(row))))? {
+                match row? {
+                    (target, Ok(deployment)) => found.entry(target).or_default().insert(deployment),
+                    (target, Err(error)) => self.cannot_read(&mut unreadable, target, error),
+                }
             }
-            Ok(found)
+            Ok((found, unreadable))
         })
+    }
+
+    fn cannot_read(&self, unreadable: &mut Unreadable, target: TargetId, error: rusqlite::Error) {
+        let error = sqlite(&format!("{}: {target}", self.place), error);
+        unreadable.insert(target, error);
     }
 
     /// The tags that a stage ran, earliest first.
@@ -595,6 +630,10 @@ impl Store {
     fn within<T>(&self, mut work: impl FnMut() -> rusqlite::Result<T>) -> Result<T, StoreError> {
         self.lock_wait.wait(Cutoff::is_reached, || work().map_err(|error| sqlite(&self.place, error)))
     }
+}
+
+fn all_readable<T>((found, unreadable): (T, Unreadable)) -> Result<T, StoreError> {
+    unreadable.into_values().next().map_or(Ok(found), Err)
 }
 
 /// An empty state in memory.

@@ -275,7 +275,8 @@ impl<'a> Poll<'a> {
             self.name_left_targets(config, &checks.left)?;
         }
         if self.arguments.due {
-            let (open, now) = (self.store.open_deployments()?, Timestamp::now());
+            // A target whose rows cannot be read is reported when it is due.
+            let ((open, _), now) = (self.store.readable_open_deployments()?, Timestamp::now());
             targets.retain(|target| {
                 engine::is_due(target, checks.checked_at(&target.id), open.get(&target.id), now)
             });

@@ -151,7 +151,7 @@ pub(super) fn warn_if_not_polled(store: &Store, config: &Config, console: &Conso
     if !store.is_kept() {
         return Ok(());
     }
-    let states = store.states()?;
+    let (states, _) = store.readable_states()?;
     let polled: Vec<_> = config.targets.iter().filter(|target| target.poll).collect();
     let checks =
         polled.iter().filter_map(|target| Some((states.get(&target.id)?.checked_at?, target.interval)));

@@ -15,7 +15,7 @@ use super::{Context, Message};
 use crate::engine::ErrorCode;
 use crate::policy::Order;
 use crate::reference::Repository;
-use crate::target::{Name, Target};
+use crate::target::Name;
 
 /// A job for a registry.
 enum Job<'a> {
@@ -99,7 +99,7 @@ pub(super) fn start<'scope, 'env: 'scope>(
     context: &'env Context<'env>,
     sender: &SyncSender<Message>,
 ) -> io::Result<()> {
-    owners(&context.targets[..context.asked]).into_iter().try_for_each(|(name, owners)| {
+    owners(context).into_iter().try_for_each(|(name, owners)| {
         start_threads(scope, context, name, &Arc::new(Work::new(jobs(context, owners))), sender)
     })
 }
@@ -136,9 +136,10 @@ fn start_threads<'scope, 'env: 'scope>(
 }
 
 /// The repositories, by registry and owner.
-fn owners<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, BTreeMap<&'a str, Repositories<'a>>> {
+fn owners<'a>(context: &'a Context<'a>) -> BTreeMap<&'a Name, BTreeMap<&'a str, Repositories<'a>>> {
     let mut grouped: BTreeMap<&Name, BTreeMap<&str, Repositories<'_>>> = BTreeMap::new();
-    for (index, target) in targets.iter().enumerate() {
+    let targets = context.targets[..context.asked].iter().enumerate();
+    for (index, target) in targets.filter(|(_, target)| !context.unreadable.contains_key(&target.id)) {
         let repository = &target.image.repository;
         let owners = grouped.entry(&target.registry).or_default();
         owners.entry(repository.owner()).or_default().entry(repository).or_default().push(index);

@@ -103,6 +103,19 @@ impl Listed {
     }
 }
 
+/// The targets whose rows cannot be read: nothing is listed for them.
+pub(super) fn unreadable(context: &Context<'_>) -> Vec<Listed> {
+    let asked_at = Timestamp::now();
+    let targets = context.targets[..context.asked].iter().enumerate();
+    targets
+        .filter_map(|(index, target)| {
+            let failure = context.state_failure(context.unreadable.get(&target.id)?);
+            let found = ListedContent::Failed(failure);
+            Some(Listed { index, asked_at, extent: Extent::Nothing, tags: None, found })
+        })
+        .collect()
+}
+
 /// Lists a repository, and selects for each of the targets.
 pub(super) fn list(
     context: &Context<'_>,

@@ -137,6 +137,8 @@ fn touch(
 }
 
 fn unrecorded(context: &Context<'_>, listed: &Listed, error: &StoreError) -> Box<TargetReport> {
+    // That one names the target.
+    let error = context.unreadable.get(&context.targets[listed.index].id).unwrap_or(error);
     let failure = context.state_failure(error);
     let code = if matches!(error, StoreError::CutShort { .. }) { ErrorCode::OutOfTime } else { failure.code };
     failed(context, listed, Failure { code, ..failure })

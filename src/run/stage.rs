@@ -80,7 +80,7 @@ impl Delivery<'_> {
             return Ok(report);
         };
         let deployment_id = &latest.traces.deployment_id;
-        let open = store.open_deployments()?.remove(&recorded.target.id).unwrap_or_default();
+        let open = store.write(|write| write.open_deployments(&recorded.target.id))?;
         let is_under_way = open.running.is_some_and(|running| running.id == *deployment_id);
         let groups = store.groups_at_work(&recorded.target.id)?;
         if latest.has_failed

@@ -262,14 +262,17 @@ pub(super) fn target_id(row: &Row<'_>) -> rusqlite::Result<TargetId> {
     Ok(TargetId { project: parsed(row, "project", Name::new)?, stage: parsed(row, "stage", Name::new)? })
 }
 
-/// Reads a row of [`ALL_STATES`] or [`ONE_STATE`].
-pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<(TargetId, PollState)> {
+/// Reads a row of [`ALL_STATES`] or [`ONE_STATE`]. The inner error is one of this target.
+pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<(TargetId, rusqlite::Result<PollState>)> {
     // By index, because looking up columns by name is most of the cost of reading a row.
     let id = TargetId { project: parsed_at(row, 0, Name::new)?, stage: parsed_at(row, 1, Name::new)? };
-    let document: PollState = parsed_at(row, 4, |text| serde_json::from_str(text))?;
-    let polled_at = optional_at(row, 2, Timestamp::from_str)?;
-    let checked_at = optional_at(row, 3, Timestamp::from_str)?;
-    Ok((id, PollState { version: row.get(5)?, round: row.get(6)?, polled_at, checked_at, ..document }))
+    let state = || {
+        let document: PollState = parsed_at(row, 4, |text| serde_json::from_str(text))?;
+        let polled_at = optional_at(row, 2, Timestamp::from_str)?;
+        let checked_at = optional_at(row, 3, Timestamp::from_str)?;
+        Ok(PollState { version: row.get(5)?, round: row.get(6)?, polled_at, checked_at, ..document })
+    };
+    Ok((id, state()))
 }
 
 pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {

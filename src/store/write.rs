@@ -50,7 +50,7 @@ impl<'a> Write<'a> {
     pub(crate) fn state(&self, id: &TargetId) -> rusqlite::Result<Option<PollState>> {
         let mut statement = self.0.prepare_cached(row::ONE_STATE)?;
         let found = statement.query_row(params![id.project.as_str(), id.stage.as_str()], row::state);
-        Ok(found.optional()?.map(|(_, state)| state))
+        found.optional()?.map(|(_, state)| state).transpose()
     }
 
     pub(super) fn save_state(&self, id: &TargetId, state: &PollState) -> rusqlite::Result<()> {

@@ -71,6 +71,30 @@ impl Value {
     }
 }
 
+/// A document and a deployment.
+#[test]
+fn rows_that_cannot_be_read_fail_their_own_target_only() {
+    let document =
+        "UPDATE poll_state SET document = replace(document, '\"hold\"', '\"held\"') WHERE stage = 'dev'";
+    let deployment = "UPDATE deployment SET state = 'pending', tag = 'not a tag' WHERE stage = 'dev'";
+    for (odd, why) in [(document, "unknown field `held`"), (deployment, "not a valid tag")] {
+        let (gitea, shop) = scene();
+        shop.run(&["release", "shop/prod"]).code(0);
+        let state = Connection::open(shop.path("state.db")).unwrap();
+        assert_eq!(state.execute(odd, []).unwrap(), 1);
+        gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(1).status_is("shop/prod", "deployed").status_is("shop/dev", "unknown");
+        run.error_is("shop/dev", "state").stdout_has(why);
+        assert_eq!(shop.delivered(), ["shop/dev dev-43", "shop/prod v1.11.0"]);
+        for arguments in [&["status"][..], &["poll", "shop/dev"], &["tags", "shop/dev"]] {
+            shop.run(arguments).code(2).stderr_has("/state.db: shop/dev: ");
+        }
+        shop.run(&["deploy", "shop/prod"]).code(0);
+        shop.run(&["poll", "shop/prod", "--due"]).code(0);
+    }
+}
+
 #[test]
 #[ignore = "needs minutes"]
 fn a_value_that_cannot_be_is_refused_or_does_no_harm() {
