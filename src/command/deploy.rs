@@ -65,6 +65,13 @@ pub(crate) fn deploy(
     }
     let store = open_state(global, &config, &console, &cutoff)?;
     warn_if_not_polled(&store, &config, &console)?;
+    let is_polled = target.poll && target.auto_deploy;
+    if !store.is_kept() && is_polled && !arguments.no_hold && matches!(choice, ManualTag::Tag(_)) {
+        console.warning(&format!(
+            "state = \"none\" keeps nothing between runs, so nothing holds {}: the next poll deploys a newer tag if there is one",
+            target.id
+        ));
+    }
     let manual = ManualDeployment {
         choice,
         force: arguments.force,

@@ -156,6 +156,26 @@ fn state_none_keeps_nothing() {
 }
 
 #[test]
+fn state_none_warns_that_the_next_poll_undoes_a_manual_deployment() {
+    let gitea = gitea(Build::GiteaNew);
+    let stage = format!("{PROD}first_poll = \"deploy\"\n");
+    let shop = Shop::with(&format!("[settings]\nstate = \"none\"\n{}", on_gitea(&gitea, &stage)));
+    let run = |arguments: &[&str]| shop.run_bare(&[&["--config", "tagship.toml"], arguments].concat());
+    let warning = "warning: state = \"none\" keeps nothing between runs, so nothing holds shop/prod: \
+                   the next poll deploys a newer tag if there is one\n";
+    run(&["deploy", "shop/prod", "v1.9.0"]).code(0).stderr(warning);
+    run(&["poll"]).code(0);
+    run(&["deploy", "shop/prod", "v1.9.0", "--no-hold"]).code(0).stderr("");
+    run(&["deploy", "shop/prod"]).code(0).stderr("");
+    assert_eq!(
+        shop.delivered(),
+        ["v1.9.0", "v1.10.0", "v1.9.0", "v1.10.0"].map(|tag| format!("shop/prod {tag}"))
+    );
+    shop.config(&shop.read("tagship.toml").replace("order", "auto_deploy = false\norder"));
+    run(&["deploy", "shop/prod", "v1.9.0"]).code(0).stderr("");
+}
+
+#[test]
 fn state_none_without_first_poll_deploy_would_never_deploy() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&format!("[settings]\nstate = \"none\"\n{}", on_gitea(&gitea, PROD)));
