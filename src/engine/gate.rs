@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::fact::{Fact, Facts, Unknown};
 use super::state::{SeenCandidate, StageRun};
 use crate::policy::{Bump, Candidate};
-use crate::reference::{Repository, Tag};
+use crate::reference::{Digest, Repository, Tag};
 use crate::target::Target;
 use crate::target::gate::{After, Gates};
 
@@ -208,6 +208,23 @@ impl GateCheck<'_> {
         Ok((!missing.is_empty())
             .then(|| BlockedBy::for_now(format!("platforms: {tag} has no {} yet", missing.join(", ")), None)))
     }
+}
+
+/// What blocks the deployment of this digest if the platforms that were checked are those of another one: the tag was
+/// pushed between the two requests.
+pub(super) fn other_platforms(
+    target: &Target,
+    facts: &dyn Facts,
+    tag: &Tag,
+    digest: &Digest,
+) -> Option<BlockedBy> {
+    if target.gates.platforms.is_empty() {
+        return None;
+    }
+    let of = facts.platforms(tag).ok()?.of?;
+    let reason =
+        || format!("platforms: {tag} was pushed again during the check; the next poll checks it again");
+    (of != *digest).then(|| BlockedBy::for_now(reason(), None))
 }
 
 /// Whether a wait begins further ahead than it lasts. Then a clock was wrong, and the wait counts as over. (Less far

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::fact::{Facts, Unknown};
-use super::gate::{BlockedBy, GateCheck};
+use super::gate::{BlockedBy, GateCheck, other_platforms};
 use super::state::{Deployment, PollState, SeenCandidate};
 use super::status::{Failure, Status};
-use crate::reference::{ListedTag, Tag};
+use crate::reference::{Digest, ListedTag, Tag};
 use crate::target::Target;
 use crate::target::gate::{Opening, opening};
 
@@ -70,11 +70,12 @@ pub(crate) enum Recheck {
     Unknown(Failure),
 }
 
-/// Checks every gate again, for the image that the tag points at now.
+/// Checks every gate again, for the image that the tag points at now. The facts include its digest.
 pub(crate) fn recheck(
     target: &Target,
     state: Option<&PollState>,
     deployment: &Deployment,
+    digest: &Digest,
     facts: &dyn Facts,
     now: Timestamp,
 ) -> Recheck {
@@ -94,7 +95,8 @@ pub(crate) fn recheck(
         digest: None,
         asked_digest: None,
     };
-    match gates.blocked_by(&candidate, &mut seen) {
+    let other = || other_platforms(target, facts, &deployment.tag, digest);
+    match gates.blocked_by(&candidate, &mut seen).map(|block| block.or_else(other)) {
         Ok(None) | Err(Unknown::NotChecked) => Recheck::Passes,
         Ok(Some(BlockedBy { reason, until, .. })) => Recheck::Blocked { reason, until },
         Err(Unknown::Failed(failure)) => Recheck::Unknown(failure),

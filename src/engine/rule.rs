@@ -14,7 +14,7 @@ mod pushed_again;
 use jiff::Timestamp;
 
 use super::fact::{Fact, Facts, Unknown};
-use super::gate::{BlockKind, BlockedBy, GateCheck};
+use super::gate::{BlockKind, BlockedBy, GateCheck, other_platforms};
 use super::recheck::stopped;
 use super::state::{Deployment, OpenDeployments, PollState, SeenCandidate};
 use super::status::{ErrorCode, Failure, Status};
@@ -363,6 +363,10 @@ impl RuleContext<'_> {
         let digest = self.digest(tag)?;
         if self.has_no_manifest(tag) {
             return Ok(without_manifest(tag, next));
+        }
+        let is_other = |digest| other_platforms(self.target, self.facts, tag, digest);
+        if let Some(block) = digest.as_ref().and_then(is_other) {
+            return Ok(self.waiting(next, Status::Waiting, block));
         }
         let given = ListedTag { digest, ..chosen.listed.clone() };
         next.given_platforms = self.given_platforms(&given)?;

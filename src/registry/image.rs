@@ -29,11 +29,19 @@ pub(super) struct Blob {
     /// Its source in errors: the head of an answer, or a file.
     pub(super) place: String,
     pub(super) bytes: Vec<u8>,
+    /// In the headers of the answer.
+    pub(super) named: Option<Digest>,
 }
 
 impl Blob {
     pub(super) fn read(answer: Answer) -> Result<Blob, Unread> {
-        Ok(Blob { place: answer.head(), bytes: answer.bytes(SMALL_BODY)? })
+        Ok(Blob { place: answer.head(), named: named_digest(&answer), bytes: answer.bytes(SMALL_BODY)? })
+    }
+
+    /// The digest in the headers, or that of the bytes.
+    fn digest(&self) -> Option<Digest> {
+        let of_bytes = || Digest::new(&format!("sha256:{}", hex::encode(Sha256::digest(&self.bytes)))).ok();
+        self.named.clone().or_else(of_bytes)
     }
 
     fn parsed<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, RegistryError> {
@@ -141,7 +149,7 @@ pub(super) fn platforms(
     let Some(blob) = blobs.get(&manifest_path(repository, tag.as_str()))? else {
         return Ok(Platforms::default());
     };
-    let of = digest_of_bytes(&blob.bytes);
+    let of = blob.digest();
     let manifest: Manifest = blob.parsed(MANIFEST)?;
     let images = if manifest.config.is_none() {
         let image = |found: Descriptor| Some((found.platform?.name()?, Some(found.digest)));
@@ -287,21 +295,16 @@ impl Heads {
 
 /// The digest in the headers of an answer with a manifest, or the digest of its bytes.
 fn read_digest(answer: Answer) -> Result<Digest, Unread> {
-    let named = named_digest(&answer);
-    let Blob { place, bytes } = Blob::read(answer)?;
-    let wrong = |what| RegistryError::Protocol(format!("{place}: {what}"));
+    let blob = Blob::read(answer)?;
+    let wrong = |what| RegistryError::Protocol(format!("{}: {what}", blob.place));
     // A login page has a digest too.
-    let is_manifest = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok_and(|value| {
+    let is_manifest = serde_json::from_slice::<serde_json::Value>(&blob.bytes).is_ok_and(|value| {
         ["config", "layers", "manifests", "fsLayers"].iter().any(|key| value.get(key).is_some())
     });
     if !is_manifest {
         return Err(wrong("this is not a manifest").into());
     }
-    Ok(named.or_else(|| digest_of_bytes(&bytes)).ok_or_else(|| wrong("it has no digest"))?)
-}
-
-fn digest_of_bytes(bytes: &[u8]) -> Option<Digest> {
-    Digest::new(&format!("sha256:{}", hex::encode(Sha256::digest(bytes)))).ok()
+    Ok(blob.digest().ok_or_else(|| wrong("it has no digest"))?)
 }
 
 /// Follows the redirects of a blob: on the registry's own origin with the same headers, to storage elsewhere
@@ -334,7 +337,11 @@ mod tests {
     impl Blobs for Shelf {
         fn get(&self, path: &str) -> Result<Option<Blob>, RegistryError> {
             let found = self.0.get(path.trim_start_matches("/v2/acme/shop/"));
-            Ok(found.map(|text| Blob { place: "on the shelf".to_owned(), bytes: text.as_bytes().to_vec() }))
+            Ok(found.map(|text| Blob {
+                place: "on the shelf".to_owned(),
+                bytes: text.as_bytes().to_vec(),
+                named: None,
+            }))
         }
     }
 

@@ -321,7 +321,7 @@ impl Blobs for InLayout<'_> {
         let (algorithm, hex) = digest.as_str().split_once(':').unwrap_or_default();
         let file = self.layout.root(self.repository)?.join("blobs").join(algorithm).join(hex);
         let found = bytes(&file, SMALL_BODY)?;
-        Ok(found.map(|bytes| Blob { place: file.display().to_string(), bytes }))
+        Ok(found.map(|bytes| Blob { place: file.display().to_string(), bytes, named: None }))
     }
 }
 

@@ -34,6 +34,11 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    /// Stores the digest that is deployed if the gates pass.
+    pub(super) fn know_digest(&self, tag: Tag, digest: Digest) {
+        self.digests.known().insert(tag, Ok(Some(digest)));
+    }
+
     /// Stores a push time from the feed.
     pub(super) fn know_push_time(&self, tag: Tag, pushed_at: Timestamp) {
         self.push_times.known().insert(tag, Ok(Some(pushed_at)));

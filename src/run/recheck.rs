@@ -10,6 +10,7 @@ use super::record::Recorded;
 use crate::engine::{
     self, BackTo, Change, Deployment, Failure, NextAttempt, PollState, Recheck, Status, TargetEvent,
 };
+use crate::reference::Digest;
 use crate::registry::RegistryError;
 use crate::report::TargetReport;
 use crate::store::{StoreError, Write};
@@ -97,7 +98,7 @@ impl Delivery<'_> {
                 Ok(Rechecked::Continue(Box::new(deployment)))
             }
             Ok(Some(digest)) => {
-                if let Some(report) = self.recheck_gates(recorded, &deployment)? {
+                if let Some(report) = self.recheck_gates(recorded, &deployment, &digest)? {
                     return Ok(finished(report));
                 }
                 // A new digest needs a new deployment: a receiver may ignore an ID that it has seen.
@@ -120,14 +121,17 @@ impl Delivery<'_> {
         &self,
         recorded: &Recorded<'_>,
         deployment: &Deployment,
+        digest: &Digest,
     ) -> Result<Option<TargetReport>, StoreError> {
         if deployment.by.is_manual() {
             return Ok(None);
         }
         let (context, target) = (self.context, recorded.target);
         let state = context.run.store.state(&target.id)?;
-        let facts = FromEveryone { context, target, answers: &Answers::default() };
-        Ok(match engine::recheck(target, state.as_ref(), deployment, &facts, Timestamp::now()) {
+        let answers = Answers::default();
+        answers.know_digest(deployment.tag.clone(), digest.clone());
+        let facts = FromEveryone { context, target, answers: &answers };
+        Ok(match engine::recheck(target, state.as_ref(), deployment, digest, &facts, Timestamp::now()) {
             Recheck::Passes => None,
             Recheck::Blocked { reason, until } => {
                 let status = Status::Waiting;

@@ -504,7 +504,7 @@ fn storage_elsewhere_receives_no_credentials_but_the_registry_does() {
                 (_, "/v2/acme/shop/tags/list") => tags(),
                 (_, "/v2/acme/shop/blobs/sha256:0000000000000000000000000000000000000000000000000000000000000000") => Answer::new(307, "", "").with("Location", &target),
                 (_, "/v2/acme/newname/blobs/sha256:0000000000000000000000000000000000000000000000000000000000000000") => Answer::json(200, CONFIG),
-                _ => Answer::json(200, MANIFEST),
+                _ => Answer::json(200, MANIFEST).with("Docker-Content-Digest", digest_of("v1.0.0")),
             }
             .into()
         });

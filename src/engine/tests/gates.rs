@@ -179,6 +179,32 @@ fn min_age_of_a_tag_seen_by_a_clock_that_was_ahead_begins_again() {
     }
 }
 
+/// The tag moves between the request for the platforms and that for the digest.
+#[test]
+fn platforms_of_another_digest_block_the_deployment_and_its_recheck() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
+    let listed = versions(&["v1.0.0", "v1.1.0"]);
+    let selection = stage.target.policy.select(&listed, &[tag("v1.0.0")]);
+    for (of, passes) in [(Some(digest('a')), true), (Some(digest('b')), false), (None, true)] {
+        let platforms = Platforms { of: of.clone(), images: vec![("linux/amd64".to_owned(), None)] };
+        let facts = FactTable {
+            digests: [(tag("v1.1.0"), Some(digest('a')))].into(),
+            platforms: [(tag("v1.1.0"), Ok(platforms))].into(),
+            ..FactTable::default()
+        };
+        let state = stage.state.as_ref();
+        let decision =
+            decide(&stage.target, &selection, state, &OpenDeployments::default(), &facts, stage.now);
+        let expected = if passes { Status::Pending } else { Status::Waiting };
+        assert_eq!((decision.status, decision.deploy.is_some()), (expected, passes), "{of:?}");
+        let deployment = pending(tag("v1.1.0"), None);
+        let rechecked = recheck(&stage.target, state, &deployment, &digest('a'), &facts, stage.now);
+        assert_eq!(matches!(rechecked, Recheck::Passes), passes, "{of:?}: {rechecked:?}");
+    }
+}
+
 #[test]
 fn platforms_blocks_an_image_without_a_platform() {
     let platforms = |has: &[&str]| {
