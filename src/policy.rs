@@ -29,7 +29,7 @@ use range::Range;
 
 pub(crate) use lint::lints;
 pub(crate) use proposal::{Proposal, ProposedStage, SkippedTags, propose, wanted};
-pub(crate) use select::{PageScan, Selection};
+pub(crate) use select::{CANDIDATES_KEPT, PageScan, Selection};
 pub(crate) use semver::Bump;
 
 /// The rule as the configuration writes it, before validation.

@@ -12,7 +12,7 @@ use super::recheck::withheld;
 use super::state::OpenDeployments;
 use super::status::Status;
 use super::{Decision, gate::BlockKind};
-use crate::policy::{Candidate, Order, Verdict};
+use crate::policy::{CANDIDATES_KEPT, Candidate, Order, Verdict};
 use crate::reference::{ListedTag, Listing, Tag};
 use crate::target::Target;
 
@@ -226,7 +226,17 @@ impl Decided<'_> {
 
     fn by_its_place(&self, candidate: &Candidate, above: Option<&Candidate>) -> KindAndReason {
         let tag = &candidate.listed.tag;
-        let newer_first = || (VerdictKind::NewerFirst, "a newer tag is deployed first".to_owned(), None);
+        let newer_first = || {
+            // If all candidates wait, the tags beyond them were not checked.
+            let reason = match self.decision.blocked.len() >= CANDIDATES_KEPT {
+                true => format!(
+                    "only the newest {CANDIDATES_KEPT} tags are checked, and they wait; to deploy it: tagship deploy {} {tag}",
+                    self.target.id
+                ),
+                false => "a newer tag is deployed first".to_owned(),
+            };
+            (VerdictKind::NewerFirst, reason, None)
+        };
         let Some(above) = above else {
             return newer_first();
         };

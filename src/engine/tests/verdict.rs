@@ -177,3 +177,26 @@ fn each_candidate_has_the_verdict_of_its_place() {
     stage.state.as_mut().unwrap().hold = Some(hold);
     assert_eq!(verdicts(&stage)[0].0, VerdictKind::Held);
 }
+
+#[test]
+fn tags_beyond_the_candidates_were_not_checked() {
+    let mut stage = semver();
+    let names: Vec<String> = (0..53).map(|patch| format!("v1.0.{patch}")).collect();
+    let listed = versions(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
+    let verdict = |stage: &TestStage, name: &str| {
+        let verdicts = stage.verdicts(&listed);
+        verdicts.into_iter().find(|verdict| verdict.listed.tag == tag(name)).unwrap()
+    };
+    assert_eq!(verdict(&stage, "v1.0.3").kind, VerdictKind::Waiting);
+    let beyond = verdict(&stage, "v1.0.2");
+    assert_eq!(beyond.kind, VerdictKind::NewerFirst);
+    assert!(
+        beyond.reason.starts_with("only the newest 50 tags are checked, and they wait"),
+        "{}",
+        beyond.reason
+    );
+    stage.target.gates.platforms.clear();
+    assert_eq!(verdict(&stage, "v1.0.2").reason, "a newer tag is deployed first");
+}
