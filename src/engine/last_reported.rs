@@ -87,9 +87,10 @@ fn is_recovery(before: Option<&Failing>) -> bool {
     before.is_some_and(|failing| failing.reported_at.is_some())
 }
 
-/// An outage is reported when it begins, after 1 h, after 6 h, then daily.
+/// An outage is reported when it begins, after 1 h, after 6 h, then daily. A report in the future is of a clock that was
+/// wrong, and does not count.
 fn outage_is_due(since: Timestamp, reported_at: Option<Timestamp>, now: Timestamp) -> bool {
-    let Some(reported_at) = reported_at else {
+    let Some(reported_at) = reported_at.filter(|reported_at| *reported_at <= now) else {
         return true;
     };
     let steps = |moment: Timestamp| {
@@ -154,6 +155,8 @@ mod tests {
             }
         }
         assert_eq!(told, [0, 1, 6, 24, 48]);
+        let is_due = |minute| is_reportable(Status::Unknown, None, None, Some(&failing), at(minute));
+        assert!(is_due(47 * 60) && !is_due(49 * 60), "the last report was by a clock that was ahead");
     }
 
     #[test]
