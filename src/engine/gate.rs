@@ -180,7 +180,7 @@ impl GateCheck<'_> {
                     let reason = format!("after: {stage} ran {} for too short a time", end.tag);
                     best = best.or(Some(BlockedBy::for_now(reason, None)));
                 }
-                None if self.now >= until || is_too_far_ahead(run.from, after.lasting, self.now) => {
+                None if self.now >= until || is_too_far_ahead(begin.from, after.lasting, self.now) => {
                     return Ok(None);
                 }
                 None => {
