@@ -83,12 +83,13 @@ pub(super) fn start<'scope, 'env: 'scope>(
     for number in 0..context.run.config.settings.parallel_deploys.min(context.targets.len()) {
         let sender = sender.clone();
         let started = thread::Builder::new().spawn_scoped(scope, move || {
+            let cutoff = context.cutoff.clone();
+            let mut delivery = Delivery { context, cutoff, sender: &sender, shows_output, busy_until: None };
             while let Some(stages) = queue.next() {
-                let cutoff = context.cutoff.clone();
-                let delivery = Delivery { context, cutoff, sender: &sender, shows_output };
                 for recorded in stages {
                     let report = delivery.deliver(&recorded);
                     let report = report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error));
+                    delivery.busy_until = Some(Timestamp::now());
                     // The coordinator waits for every deployment in the queue.
                     let _ = sender.send(Message::Delivered(Box::new(report)));
                 }
@@ -111,6 +112,8 @@ pub(super) struct Delivery<'a> {
     pub(super) sender: &'a SyncSender<Message>,
     /// Whether to send output while the deployment runs.
     pub(super) shows_output: bool,
+    /// When the deployment before was over: this one waited for it if it is older.
+    pub(super) busy_until: Option<Timestamp>,
 }
 
 impl Delivery<'_> {

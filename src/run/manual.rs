@@ -82,7 +82,8 @@ pub(crate) fn deploy_manually(
     let delivered = thread::scope(|scope| {
         // A recorded manual deployment starts even if `max_runtime` is over.
         let cutoff = Cutoff::at_signal(run.stop);
-        let delivery = Delivery { context: &context, cutoff, sender: &sender, shows_output };
+        let delivery =
+            Delivery { context: &context, cutoff, sender: &sender, shows_output, busy_until: None };
         let deliver = move || {
             let report = delivery.deliver_locked(&recorded, &lock);
             report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error))

@@ -16,8 +16,8 @@ use crate::report::TargetReport;
 use crate::store::{StoreError, Write};
 use crate::target::Target;
 
-/// A deployment that this run planned less than this ago needs no second request for its digest.
-const FRESH: SignedDuration = SignedDuration::from_secs(1);
+/// A deployment that waited for another one no longer than this needs no second request for its digest.
+const A_MOMENT: SignedDuration = SignedDuration::from_secs(1);
 
 /// The deployment to carry out, or the report if nothing remains to do.
 pub(super) type Rechecked = ControlFlow<Box<TargetReport>, Box<Deployment>>;
@@ -55,10 +55,9 @@ impl Delivery<'_> {
         if let Some(report) = withheld(recorded, &deployment, state.as_ref(), now) {
             return Ok(finished(report));
         }
-        // It may have waited for other deployments of this run.
-        let age = now.duration_since(deployment.created_at);
-        let is_fresh = recorded.fresh_deployment.as_deref() == Some(&deployment.id)
-            && (SignedDuration::ZERO..FRESH).contains(&age);
+        let has_waited =
+            self.busy_until.is_some_and(|busy| busy.duration_since(deployment.created_at) > A_MOMENT);
+        let is_fresh = recorded.fresh_deployment.as_deref() == Some(&deployment.id) && !has_waited;
         let deployment = if is_fresh {
             deployment
         } else {

@@ -138,7 +138,7 @@ fn a_deployment_that_waited_for_another_is_checked_again() {
             "delete" => gitea.delete("acme/shop", "v1.11.0"),
             _ => gitea.push("acme/shop", "v1.11.0", "2026-11-20T12:00:00Z"),
         }
-        // Longer than the time in which a digest is not read again.
+        // Longer than a moment, in which a digest is not read again.
         std::thread::sleep(Duration::from_secs(1));
         shop.remove("stay");
         poll.end().code(0).line("shop/prod", &[status, "v1.11.0"]);
