@@ -22,7 +22,7 @@ pub(crate) use last_reported::{Audience, Monitor, MonitorOutage, mark_reported};
 pub(crate) use notification::Notification;
 pub(crate) use probe::{ProbeAnswer, Standing, standing};
 pub(crate) use retry::{Failed, next_attempt};
-pub(crate) use rollback::{BackTo, back_to, is_followed, previous};
+pub(crate) use rollback::{BackTo, back_to, is_followed, previous, recorded_digest};
 pub(crate) use state::{
     Baseline, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, LastReported, NextAttempt,
     OpenDeployments, PollState, StageRun, Trigger, Unfinished,
@@ -187,7 +187,8 @@ fn decide_listed(
         // `mark` knew only the tag's name. A manual deployment knew its push time but not its sequence, and
         // without that, other tags of the same second would look newer.
         let of_the_same_push = high_water.sequence.is_none() && high_water.pushed_at == listed.pushed_at;
-        if is_timeless(high_water, target) || of_the_same_push {
+        // A tag is seen for the first time only once, so that a poll beside this one may have recorded an earlier time.
+        if is_timeless(high_water, target) || of_the_same_push || selection.by_first_sight {
             high_water.pushed_at = listed.pushed_at;
             high_water.sequence = listed.sequence;
         }

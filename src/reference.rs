@@ -243,6 +243,8 @@ pub(crate) struct Listing {
     pub(crate) dropped: Dropped,
     /// The new name of the repository, if the server redirected to it.
     pub(crate) renamed: Option<String>,
+    /// Whether the push times are those at which tagship first saw the tags.
+    pub(crate) by_first_sight: bool,
     /// A value to keep until a large listing is dropped.
     pub(crate) held: Held,
 }

@@ -45,11 +45,8 @@ pub(crate) struct Placed {
 /// all its tags would be newer than high-water.
 pub(crate) fn without_times(target: &Target, known: &SeenTags, state: Option<&PollState>) -> Option<Failure> {
     let given = state?.high_water.as_ref()?;
-    let pushed_at = given.pushed_at?;
-    // Earlier versions kept milliseconds.
-    let is_first_sight =
-        |seen: &SeenTag| seen.first_seen.duration_since(pushed_at).abs() < SignedDuration::from_secs(1);
-    (!known.get(&given.tag).is_some_and(is_first_sight)).then(|| Failure {
+    let had_times = given.pushed_at.is_some() && !known.contains_key(&given.tag);
+    had_times.then(|| Failure {
         code: ErrorCode::Protocol,
         message: format!(
             "the registry no longer gives the push times, by which {0} was the newest tag (may the token still read them?); to continue without them, from {0} on: tagship mark {1} {0} --reset",
@@ -107,6 +104,7 @@ pub(crate) fn place(listing: &Listing, known: &SeenTags, asked: &Builds, now: Ti
             tags: Vec::with_capacity(listing.tags.len()),
             dropped: listing.dropped.clone(),
             renamed: listing.renamed.clone(),
+            by_first_sight: true,
             held: listing.held.clone(),
         },
         images: Vec::new(),

@@ -154,10 +154,11 @@ impl GateCheck<'_> {
         if digest.is_some() {
             seen.asked_digest.clone_from(&digest);
         }
+        let moved_after = seen.digest.as_ref().and(seen.moved_after);
         let is_same = |run: &StageRun| match (&run.digest, &digest) {
             (Some(run), Some(wanted)) => run == wanted,
-            // A mark can have no digest: compare the tags, unless they are mutable.
-            _ => !self.target.digest && run.tag == *tag,
+            // A mark can have no digest: compare the tags. If this one was pushed again, only a later mark can be of it.
+            _ => run.tag == *tag && moved_after.is_none_or(|moved_after| run.from > moved_after),
         };
         let stage = &after.stage;
         let runs = self.facts.runs(stage)?;

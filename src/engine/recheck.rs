@@ -6,22 +6,16 @@ use super::fact::{Facts, Unknown};
 use super::gate::{BlockedBy, GateCheck, other_platforms};
 use super::state::{Deployment, PollState, SeenCandidate};
 use super::status::{Failure, Status};
-use crate::reference::{Digest, ListedTag, Tag};
+use crate::reference::{Digest, ListedTag};
 use crate::target::Target;
 use crate::target::gate::{Opening, opening};
 
-/// What stops the automatic deployment of a tag to the target now, and until when: `auto_deploy`, a hold, or the
-/// window.
+/// What stops all automatic deployments to the target now, and until when: a hold, or the window.
 pub(crate) fn stopped(
     target: &Target,
     state: &PollState,
-    tag: &Tag,
     now: Timestamp,
 ) -> Option<(Status, String, Option<Timestamp>)> {
-    if !target.auto_deploy {
-        let reason = format!("auto_deploy is off; to deploy it: tagship deploy {} {tag}", target.id);
-        return Some((Status::Available, reason, None));
-    }
     if let Some(held) = held(target, state, now) {
         return Some(held);
     }
@@ -47,7 +41,7 @@ pub(crate) fn withheld(
     if deployment.is_automatic_rollback() {
         return held(target, state, now);
     }
-    if deployment.by.is_manual() { None } else { stopped(target, state, &deployment.tag, now) }
+    if deployment.by.is_manual() { None } else { stopped(target, state, now) }
 }
 
 /// Why a planned deployment no longer fits the edited configuration, if so.
@@ -92,7 +86,8 @@ pub(crate) fn recheck(
         pushed_at: None,
         sequence: None,
         first_seen: deployment.created_at,
-        digest: None,
+        digest: Some(digest.clone()),
+        moved_after: Some(deployment.created_at),
         asked_digest: None,
     };
     let other = || other_platforms(target, facts, &deployment.tag, digest);

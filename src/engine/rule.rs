@@ -112,6 +112,11 @@ fn without_manifest(tag: &Tag, next: PollState) -> Decision {
     Decision::new(Status::Waiting, reason, next)
 }
 
+/// Why a tag is only reported.
+pub(super) fn auto_deploy_is_off(target: &Target, tag: &Tag) -> String {
+    format!("auto_deploy is off; to deploy it: tagship deploy {} {tag}", target.id)
+}
+
 /// `edge@sha256:…`
 fn image(tag: &Tag, digest: &Option<Digest>) -> String {
     digest.as_ref().map_or_else(|| tag.to_string(), |digest| format!("{tag}@{digest}"))
@@ -318,7 +323,11 @@ impl RuleContext<'_> {
 
     /// What stops all automatic deployments now: `auto_deploy`, a hold, or the window.
     fn stopped(&self, state: &PollState, tag: &Tag) -> Option<(Status, BlockedBy)> {
-        let (status, reason, until) = stopped(self.target, state, tag, self.now)?;
+        if !self.target.auto_deploy {
+            let reason = auto_deploy_is_off(self.target, tag);
+            return Some((Status::Available, BlockedBy { reason, until: None, kind: BlockKind::ForNow }));
+        }
+        let (status, reason, until) = stopped(self.target, state, self.now)?;
         Some((status, BlockedBy { reason, until, kind: BlockKind::ForNow }))
     }
 
@@ -340,6 +349,10 @@ impl RuleContext<'_> {
             sequence: listed.sequence.or_else(|| before.and_then(|before| before.sequence)),
             first_seen: first_seen.min(self.now),
             digest: digest.cloned(),
+            moved_after: match (digest, before) {
+                (Some(_), None) => self.before.and_then(|state| state.polled_at),
+                (_, before) => before.and_then(|before| before.moved_after),
+            },
             asked_digest: before.and_then(|before| before.asked_digest.clone()),
         }
     }

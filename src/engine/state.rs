@@ -198,6 +198,9 @@ pub(crate) struct SeenCandidate {
     /// With `digest = true`: the digest that is not deployed yet.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) digest: Option<Digest>,
+    /// With `digest = true`: the last poll at which the tag had the digest before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_after: Option<Timestamp>,
     /// The tag's digest when it was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) asked_digest: Option<Digest>,

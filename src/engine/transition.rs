@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::probe::ProbeAnswer;
 use super::retry::{Failed, next_attempt};
 use super::rollback::BackTo;
+use super::rule::auto_deploy_is_off;
 use super::state::{
     Deployed, Deployment, DeploymentState, Hold, LastReported, OpenDeployments, PollState, Trigger,
 };
@@ -59,6 +60,8 @@ pub(crate) enum TargetEvent<'a> {
     ManifestMissing(&'a Deployment),
     /// The tag was deleted.
     TagGone(&'a Deployment),
+    /// `auto_deploy` was switched off.
+    NoLongerAutomatic(&'a Deployment),
     /// See [`super::outdated`].
     NoLongerMatches {
         deployment: &'a Deployment,
@@ -145,6 +148,7 @@ pub(crate) fn transition(
         | TargetEvent::ManifestMissing(deployment)
         | TargetEvent::TagGone(deployment)
         | TargetEvent::NoLongerMatches { deployment, .. }
+        | TargetEvent::NoLongerAutomatic(deployment)
         | TargetEvent::Adopted { deployment, .. } => is_current(before, open, deployment),
         _ => true,
     };
@@ -185,6 +189,8 @@ pub(crate) fn transition(
             if let Some(given) = change.state.high_water.as_mut().filter(|given| given.tag == deployment.tag)
             {
                 given.digest = Some(digest.clone());
+                // They are those of the digest before.
+                change.state.given_platforms = None;
             }
             change.add(Deployment {
                 id,
@@ -204,6 +210,13 @@ pub(crate) fn transition(
             change.end(deployment, DeploymentState::Dropped, Some(reason.clone()));
             change.state.high_water = high_water_without(deployment, change.state.high_water.take());
             change.came_to(Status::Older, &deployment.tag, Some(reason));
+        }
+        TargetEvent::NoLongerAutomatic(deployment) => {
+            let reason = auto_deploy_is_off(target, &deployment.tag);
+            change.end(deployment, DeploymentState::Dropped, Some("auto_deploy is off".to_owned()));
+            // The next poll finds this tag and newer ones available.
+            change.state.high_water = high_water_without(deployment, change.state.high_water.take());
+            change.came_to(Status::Available, &deployment.tag, Some(reason));
         }
         TargetEvent::NoLongerMatches { deployment, reason } => {
             let reason = format!("{reason}; its deployment was removed");

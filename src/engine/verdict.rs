@@ -168,11 +168,7 @@ impl Decided<'_> {
             return Some((VerdictKind::Waiting, reason, Some(next.at)));
         }
         if let Some((status, reason, until)) = withheld(target, &decision.state, recorded, self.now) {
-            let kind = match status {
-                Status::Held => VerdictKind::Held,
-                Status::Available => VerdictKind::Available,
-                _ => VerdictKind::Waiting,
-            };
+            let kind = if status == Status::Held { VerdictKind::Held } else { VerdictKind::Waiting };
             return Some((kind, reason, until));
         }
         let reason = match (&self.open.running, recorded.attempts_counted()) {

@@ -25,6 +25,8 @@ pub(crate) struct Selection {
     /// How many matching tags are outside the range, and how many are skipped as prereleases.
     pub(crate) out_of_range: usize,
     pub(crate) prerelease: usize,
+    /// See [`Listing`].
+    pub(crate) by_first_sight: bool,
     /// The tags asked for that are listed, and those that are not.
     present: Vec<ListedTag>,
     absent: Vec<Tag>,
@@ -87,7 +89,7 @@ impl Policy {
     ///
     /// If a tag is listed twice with different push times, the later one counts.
     pub(crate) fn select(&self, listing: &Listing, asked: &[Tag]) -> Selection {
-        let mut selection = Selection::default();
+        let mut selection = Selection { by_first_sight: listing.by_first_sight, ..Selection::default() };
         // So that a large list takes no more memory.
         let is_ascending = is_ascending(&listing.tags);
         let mut seen = HashSet::with_capacity(if is_ascending { 0 } else { listing.tags.len() });

@@ -95,7 +95,13 @@ impl Page {
 
     pub(super) fn into_listing(self, claim: Claim) -> Listing {
         let tags = without_repeats(self.tags, &claim);
-        Listing { tags, dropped: self.dropped, renamed: self.renamed, held: claim.held() }
+        Listing {
+            tags,
+            dropped: self.dropped,
+            renamed: self.renamed,
+            held: claim.held(),
+            ..Listing::default()
+        }
     }
 }
 

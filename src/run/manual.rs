@@ -232,7 +232,8 @@ fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag>
     let (id, image) = (&target.id, &target.image.repository);
     let (runs, unfinished) = (store.runs_of(id, image)?, store.unfinished(id, image)?);
     if let Some(previous) = engine::previous(&runs, unfinished.as_ref()) {
-        return Ok(ListedTag { digest: previous.digest.clone(), ..ListedTag::named(previous.tag.clone()) });
+        let digest = engine::recorded_digest(&runs, previous);
+        return Ok(ListedTag { digest, ..ListedTag::named(previous.tag.clone()) });
     }
     let before = runs.last().map_or_else(String::new, |current| format!(" before {}", current.tag));
     let baseline = context.state(target).and_then(|state| state.baseline.as_ref());

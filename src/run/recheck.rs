@@ -43,14 +43,11 @@ impl Delivery<'_> {
         if let Some(next) = deployment.next_attempt.filter(|_| !is_interrupted && !deployment.is_due(now)) {
             return Ok(finished(tried_by_another_run(recorded, next)));
         }
-        // A person may deploy a tag that the rule does not match.
-        let is_of_the_rule = !deployment.by.is_manual();
-        let is_of_the_image = deployment.repository == recorded.target.image.repository;
-        if (is_of_the_rule || !is_of_the_image)
-            && let Some(reason) = engine::outdated(recorded.target, &deployment)
-        {
-            let event = TargetEvent::NoLongerMatches { deployment: &deployment, reason };
-            return Ok(finished(self.end(recorded, event)?));
+        if let Some(event) = no_longer_wanted(recorded.target, &deployment) {
+            // While the registry is down, that is reported, and the deployment waits for its answer.
+            let is_down = recorded.report.status == Status::Unknown;
+            let report = if is_down { recorded.report.clone() } else { self.end(recorded, event)? };
+            return Ok(finished(report));
         }
         if let Some(report) = withheld(recorded, &deployment, state.as_ref(), now) {
             return Ok(finished(report));
@@ -195,6 +192,18 @@ pub(super) fn back_to(
     }
     let runs = write.runs_of(&target.id, &target.image.repository)?;
     Ok(engine::back_to(deployment, &runs, uuid::Uuid::now_v7().to_string()))
+}
+
+/// The event if the configuration was edited so that the deployment is not carried out.
+fn no_longer_wanted<'d>(target: &Target, deployment: &'d Deployment) -> Option<TargetEvent<'d>> {
+    // A person may deploy a tag that the rule does not match.
+    let is_of_the_rule = !deployment.by.is_manual();
+    if (is_of_the_rule || deployment.repository != target.image.repository)
+        && let Some(reason) = engine::outdated(target, deployment)
+    {
+        return Some(TargetEvent::NoLongerMatches { deployment, reason });
+    }
+    (is_of_the_rule && !target.auto_deploy).then_some(TargetEvent::NoLongerAutomatic(deployment))
 }
 
 /// The report if a hold or a window blocks a deployment that a poll has already recorded.

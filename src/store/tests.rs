@@ -103,6 +103,7 @@ fn full_state() -> PollState {
             pushed_at: Some(moment(7)),
             first_seen: moment(8),
             digest: Some(digest('d')),
+            moved_after: None,
             asked_digest: None,
         }],
         hold: Some(Hold {

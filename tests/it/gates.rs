@@ -109,10 +109,13 @@ fn a_mark_of_a_mutable_tag_lets_no_later_image_pass() {
     let next = dev.replace("stages.dev", "stages.next") + "after = { stage = \"dev\", for = \"1ms\" }\n";
     let shop = baselined(&gitea, &format!("{dev}auto_deploy = false\n{next}"));
     shop.run(&["mark", "shop/dev", "dev-42"]).code(0);
+    // The last poll that finds the tag as it was.
+    shop.run(&["poll"]).code(0);
     gitea.push("acme/shop", "dev-42", "2026-11-20T11:00:00Z");
     let run = shop.run(&["poll", "--format", "json"]);
     run.code(0).status_is("shop/dev", "available").status_is("shop/next", "waiting");
-    shop.run(&["deploy", "shop/dev", "dev-42"]).code(0);
+    // A receiver that deployed the new image marks it.
+    shop.run(&["mark", "shop/dev", "dev-42"]).code(0);
     shop.run(&["poll"]).code(0).line("shop/next", &["deployed", "dev-42"]);
 }
 

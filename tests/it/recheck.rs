@@ -207,3 +207,19 @@ fn a_rollback_never_mixes_two_images() {
         .code(2)
         .stderr_has("no earlier deployment to shop/prod before v1.12.0 is recorded");
 }
+
+#[test]
+fn with_auto_deploy_switched_off_newer_tags_and_outages_are_told_as_ever() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = failed_once(&gitea, PROD);
+    shop.config(&on_gitea(&gitea, &format!("{PROD}auto_deploy = false\n")));
+    shop.run(&["poll"]).code(0).line("shop/prod", &["available", "v1.11.0"]);
+    gitea.push("acme/shop", "v1.12.0", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["available", "tagship deploy shop/prod v1.12.0"]);
+    gitea.intercept_all("", Answer::new(503, "text/plain", ""));
+    shop.run(&["poll", "--refresh"]).code(1).line("shop/prod", &["unknown", "503"]);
+    gitea.recover();
+    shop.run(&["poll"]).code(0).line("shop/prod", &["available", "v1.12.0", "recovered"]);
+    shop.run(&["poll"]).code(0).silent();
+    shop.run(&["status", "--exit-code"]).code(0);
+}

@@ -49,6 +49,7 @@ fn target_is_unchanged_only_if_nothing_is_pending_or_blocked() {
         sequence: None,
         first_seen,
         digest: None,
+        moved_after: None,
         asked_digest: None,
     };
     let gated = PollState { candidates: vec![seen], ..quiet.clone() };

@@ -23,10 +23,17 @@ fn candidate(target: &Target, name: &str, pushed_at: Option<Timestamp>) -> Candi
 
 /// Checks v1.1.0, at second 0, for a stage with the high-water tag v1.0.0.
 fn judge(gates: Gates, facts: &FactTable, first_seen: i64) -> Fact<Option<BlockedBy>> {
-    judge_for(Target { gates, ..target("v*", Order::Semver) }, facts, first_seen)
+    judge_digest(gates, facts, first_seen, None)
 }
 
-fn judge_for(target: Target, facts: &FactTable, first_seen: i64) -> Fact<Option<BlockedBy>> {
+/// `moved_to`: the tag is known, and was pushed again with this digest.
+fn judge_digest(
+    gates: Gates,
+    facts: &FactTable,
+    first_seen: i64,
+    moved_to: Option<Digest>,
+) -> Fact<Option<BlockedBy>> {
+    let target = Target { gates, ..target("v*", Order::Semver) };
     let high_water = candidate(&target, "v1.0.0", None);
     let gates = GateCheck { target: &target, facts, high_water: Some(&high_water), now: at(0) };
     let mut seen = SeenCandidate {
@@ -35,16 +42,17 @@ fn judge_for(target: Target, facts: &FactTable, first_seen: i64) -> Fact<Option<
         pushed_at: None,
         first_seen: at(first_seen),
         asked_digest: None,
-        digest: None,
+        moved_after: moved_to.as_ref().map(|_| at(-200)),
+        digest: moved_to,
     };
     gates.blocked_by(&candidate(&target, "v1.1.0", None), &mut seen)
 }
 
 fn after(runs: Vec<StageRun>) -> Option<BlockedBy> {
-    after_for(target("v*", Order::Semver), runs)
+    after_of(None, runs)
 }
 
-fn after_for(target: Target, runs: Vec<StageRun>) -> Option<BlockedBy> {
+fn after_of(moved_to: Option<Digest>, runs: Vec<StageRun>) -> Option<BlockedBy> {
     let stage = Name::new("dev").unwrap();
     let gates = Gates {
         after: Some(After { stage: stage.clone(), lasting: Duration::from_secs(100) }),
@@ -55,7 +63,7 @@ fn after_for(target: Target, runs: Vec<StageRun>) -> Option<BlockedBy> {
         runs: [(stage, runs)].into(),
         ..FactTable::default()
     };
-    judge_for(Target { gates, ..target }, &facts, 0).unwrap()
+    judge_digest(gates, &facts, 0, moved_to).unwrap()
 }
 
 fn run(name: &str, of: Option<char>, from: i64, until: Option<i64>) -> StageRun {
@@ -114,8 +122,11 @@ fn after_counts_from_the_first_of_several_deployments_in_a_row() {
 fn after_compares_tags_if_the_mark_has_no_digest() {
     assert_eq!(after(vec![run("v1.1.0", None, -100, None)]), None);
     assert!(after(vec![run("dev-7", None, -100, None)]).is_some());
-    let mutable = Target { digest: true, ..target("v*", Order::Semver) };
-    assert!(after_for(mutable, vec![run("v1.1.0", None, -100, None)]).is_some(), "it can be another image");
+    // The tag was pushed again after the poll at -200: an earlier mark is of the image before.
+    for (marked_at, passes) in [(-300, false), (-150, true)] {
+        let marked = vec![run("v1.1.0", None, marked_at, None)];
+        assert_eq!(after_of(Some(digest('a')), marked).is_none(), passes, "marked at {marked_at}");
+    }
 }
 
 #[test]

@@ -61,27 +61,6 @@ fn mark_keeps_when_newer_tags_were_first_seen() {
 }
 
 #[test]
-fn mark_keeps_the_recorded_digest_of_its_tag() {
-    let digest = |digit: &str| Digest::new(&format!("sha256:{}", digit.repeat(64))).ok();
-    let mut stage = semver();
-    stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
-    stage.state.as_mut().unwrap().high_water.as_mut().unwrap().digest = digest("a");
-    let marked = |stage: &mut TestStage, name: &str| {
-        stage.mark(&Mark::Deployed(tag(name))).state.deployed.unwrap().digest
-    };
-    assert_eq!(marked(&mut stage, "v1.1.0"), digest("a"), "of high-water");
-    stage.target.digest = true;
-    stage.state.as_mut().unwrap().deployed = None;
-    assert_eq!(marked(&mut stage, "v1.1.0"), None, "a mutable tag can have moved");
-    stage.state.as_mut().unwrap().deployed.as_mut().unwrap().digest = digest("b");
-    assert_eq!(marked(&mut stage, "v1.1.0"), digest("b"), "of what the stage runs");
-    stage.pending("v1.1.0", None);
-    stage.open.pending.as_mut().unwrap().digest = digest("c");
-    assert_eq!(marked(&mut stage, "v1.1.0"), digest("c"), "of the deployment that it completes");
-    assert_eq!(marked(&mut stage, "v1.0.0"), None, "of another tag");
-}
-
-#[test]
 fn reset_deploys_newer_tags_again() {
     let mut stage = semver();
     let listed = versions(&["v1.0.0", "v1.1.0"]);
@@ -156,12 +135,6 @@ fn mark_says_what_the_next_poll_does() {
     assert!(said("v2.0.0").ends_with("newer tags will be deployed"));
     assert!(said("v1.0.0").contains("are not deployed again"));
     assert!(said("latest").contains("the rule does not match it"));
-    // Not which image a mutable tag points at.
-    let mut stage = semver();
-    stage.target.digest = true;
-    stage.poll(&versions(&["v2.0.0"]));
-    let message = stage.mark(&Mark::Deployed(tag("v2.0.0"))).message;
-    assert!(message.contains("polls deploy it again when its digest is not sha256:000"), "{message}");
     // Of two tags without a time, nothing tells which is newer until the next listing.
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));

@@ -22,6 +22,21 @@ fn deployed(order: Order, seen: &[Seen]) -> Option<String> {
     poll(order, seen).deploy.map(|listed| listed.tag.to_string())
 }
 
+/// Two runs list a tag for the first time side by side: the state has the time of one, the list of seen tags that of the other.
+#[test]
+fn high_water_has_the_recorded_time_of_first_sight() {
+    for seconds in [-30, 30] {
+        let mut stage = newest();
+        stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
+        let mut seen = listing(&[("dev-1", 100), ("dev-2", 200 + seconds), ("dev-3", 201 + seconds)]);
+        for listed in &mut seen.tags {
+            listed.sequence = None;
+        }
+        seen.by_first_sight = true;
+        assert_eq!(stage.deploys(&seen).as_deref(), Some("dev-3"), "{seconds}");
+    }
+}
+
 #[test]
 fn later_build_is_newer() {
     assert_eq!(

@@ -77,37 +77,22 @@ impl Change {
                 _ => false,
             }
         };
-        let completed = open.all().find(|open| open.tag == *tag);
-        // A mark names only a tag. Its recorded digest stays, so that a rollback goes back to this image. A mutable tag
-        // can have moved since high-water was recorded.
-        let deployed = next.deployed.as_ref().filter(|deployed| deployed.tag == *tag);
-        let given = next.high_water.as_ref().filter(|given| given.tag == *tag);
-        let digest = None
-            .or_else(|| completed?.digest.clone())
-            .or_else(|| deployed?.digest.clone())
-            .or_else(|| given.filter(|_| !target.digest)?.digest.clone());
         let mut ends: Vec<(&Deployment, DeploymentState)> = Vec::new();
         // Also one that runs: if its attempt succeeds, it is what the stage runs.
         for open in open.all() {
-            if completed.is_some_and(|completed| completed.id == open.id) {
+            let is_completed = ends.iter().any(|(_, state)| *state == DeploymentState::Succeeded);
+            if open.tag == *tag && !is_completed {
                 ends.push((open, DeploymentState::Succeeded));
             } else if open.tag == *tag || reset || is_newer || is_newer_than_pending(&open.tag) {
                 // If the next listing places the marked tag, it also decides which of the two is older.
                 ends.push((open, DeploymentState::Superseded));
             }
         }
-        // A mark does not say which image the tag points at: rule 7 still applies.
-        let followed = given.filter(|_| target.digest && known).and_then(|given| given.digest.as_ref());
         self.message = match (marked.is_some(), reset || is_newer || known) {
             (false, _) => format!(
                 "{tag} is recorded as deployed; the rule does not match it, so polls continue as before"
             ),
-            (true, true) => match followed {
-                Some(digest) => format!(
-                    "{tag} is recorded as deployed; polls deploy it again when its digest is not {digest}"
-                ),
-                None => format!("{tag} is recorded as deployed; newer tags will be deployed"),
-            },
+            (true, true) => format!("{tag} is recorded as deployed; newer tags will be deployed"),
             (true, false) => {
                 format!(
                     "{tag} is recorded as deployed; newer tags that were deployed before are not deployed again (--reset changes that)"
@@ -132,14 +117,15 @@ impl Change {
             by_whom: Some(by_whom.clone()),
             goes_back,
             high_water_before,
-            ..Deployment::new(id, target, tag.clone(), digest.clone(), Trigger::Mark, now)
+            ..Deployment::new(id, target, tag.clone(), None, Trigger::Mark, now)
         };
         next.came_to(Status::Deployed, Some("marked".to_owned()), None);
-        self.runs(&runs, digest, Trigger::Mark, now);
+        self.runs(&runs, None, Trigger::Mark, now);
+        let is_completed = ends.iter().any(|(_, state)| *state == DeploymentState::Succeeded);
         for (deployment, state) in ends {
             self.end(deployment, state, Some(format!("{tag} was marked by {by_whom}")));
         }
-        if completed.is_none() {
+        if !is_completed {
             self.end(&runs, DeploymentState::Succeeded, None);
         }
     }
