@@ -209,7 +209,7 @@ fn a_rollback_never_mixes_two_images() {
 }
 
 #[test]
-fn with_auto_deploy_switched_off_newer_tags_and_outages_are_told_as_ever() {
+fn with_auto_deploy_switched_off_newer_tags_and_outages_are_reported() {
     let gitea = gitea(Build::GiteaNew);
     let shop = failed_once(&gitea, PROD);
     shop.config(&on_gitea(&gitea, &format!("{PROD}auto_deploy = false\n")));
