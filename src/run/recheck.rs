@@ -17,7 +17,7 @@ use crate::store::{StoreError, Write};
 use crate::target::Target;
 
 /// A deployment that waited for another one no longer than this needs no second request for its digest.
-const A_MOMENT: SignedDuration = SignedDuration::from_secs(1);
+const A_MOMENT: SignedDuration = SignedDuration::from_secs(10);
 
 /// The deployment to carry out, or the report if nothing remains to do.
 pub(super) type Rechecked = ControlFlow<Box<TargetReport>, Box<Deployment>>;

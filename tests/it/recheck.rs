@@ -1,8 +1,6 @@
 //! The recheck before a deployment is sent. An answer that blocks the deployment is reported like any result of a poll,
 //! not at every poll.
 
-use std::time::Duration;
-
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
 use crate::harness::{DEV, PROD, Shop, await_until, on_gitea};
@@ -138,8 +136,11 @@ fn a_deployment_that_waited_for_another_is_checked_again() {
             "delete" => gitea.delete("acme/shop", "v1.11.0"),
             _ => gitea.push("acme/shop", "v1.11.0", "2026-11-20T12:00:00Z"),
         }
-        // Longer than a moment, in which a digest is not read again.
-        std::thread::sleep(Duration::from_secs(1));
+        // Within a moment, its digest is not read again.
+        let state = rusqlite::Connection::open(shop.path("state.db")).unwrap();
+        let earlier = (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1)).to_string();
+        let query = "UPDATE deployment SET created_at = ?1 WHERE stage = 'prod' AND state = 'pending'";
+        assert_eq!(state.execute(query, [earlier]).unwrap(), 1);
         shop.remove("stay");
         poll.end().code(0).line("shop/prod", &[status, "v1.11.0"]);
         let asked = shop.read("asked").lines().count();
