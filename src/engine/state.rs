@@ -111,7 +111,7 @@ pub(crate) struct Edit {
 }
 
 impl PollState {
-    /// Forgets the candidates that are no longer newer than what the stage was given.
+    /// Keeps only the candidates that are newer than the given tag.
     pub(super) fn keep_candidates_newer_than(&mut self, given: &Candidate, policy: &Policy) {
         self.candidates.retain(|seen| {
             policy.candidate(&seen.listed()).is_some_and(|candidate| candidate.is_newer_than(given))
